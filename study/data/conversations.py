@@ -61,6 +61,10 @@ class Conversational(Protocol):
         """The place that it was read from."""
 
     @property
+    def turns_before(self) -> int:
+        """The assistant's turns before the first question, which are left out."""
+
+    @property
     def group(self) -> str:
         """What it belongs to, such as a document; empty where nothing says so."""
 
@@ -78,7 +82,8 @@ class Conversation:
     tools: str = ""  # the tools that the template lists, as JSON; empty for none
     text: str = ""
     where: str = field(default="", compare=False)
-    turns_after: int = field(default=0, compare=False)  # the last answer; they are left out
+    turns_before: int = field(default=0, compare=False)  # the first question; left out, as these:
+    turns_after: int = field(default=0, compare=False)  # the last answer
     group: str = field(default="", compare=False)  # what it belongs to, such as a document
 
     @property
@@ -301,16 +306,28 @@ def conversation_of(
     system = row.get("system") or instruction
     if isinstance(system, str) and system and "system" not in [turn["role"] for turn in turns]:
         turns.insert(0, {"role": "system", "content": check_unicode(system, f"{where}:")})
+    roles = ", ".join(turn["role"] for turn in turns[:6]) or "no turns"
+    turns, before = _from_the_question(turns)
     answers = [n for n, turn in enumerate(turns) if turn["role"] == "assistant"]
     if not answers or answers[0] == 0:
-        roles = ", ".join(turn["role"] for turn in turns[:6]) or "no turns"
         rule = "begin with another turn than" if answers else "have a turn of"
         raise InputError(f"{where}: must {rule} the assistant's, got {roles}")
     if all(turns[n].get("weight") == 0 for n in answers):
         raise InputError(f"{where}: must train at least one answer, got weight 0 for all of them")
     kept, rest = turns[: answers[-1] + 1], turns[answers[-1] + 1 :]
     listed_tools = json.dumps(tools) if tools else ""
-    return Conversation(json.dumps(kept), listed_tools, where=where, turns_after=len(rest))
+    return Conversation(json.dumps(kept), listed_tools, "", where, before, len(rest))
+
+
+def _from_the_question(turns: list[Turn]) -> tuple[list[Turn], int]:
+    """Return turns without the assistant's before the first question, and how many these are.
+
+    ShareGPT's conversations can begin with a greeting, which answers nothing.
+    """
+    lead = [*takewhile(lambda turn: turn["role"] in ("system", "developer", "assistant"), turns)]
+    rest = turns[len(lead) :]
+    kept = [turn for turn in lead if turn["role"] != "assistant"]
+    return ([*kept, *rest], len(lead) - len(kept)) if rest else (turns, 0)
 
 
 def turn_of(given: Any, where: str) -> Turn:
@@ -334,7 +351,8 @@ def turn_of(given: Any, where: str) -> Turn:
     if not isinstance(content, str):
         raise InputError(f"{where}: content: must be text, got {content!r:.60}")
     if ROLES[role] == "assistant" and not (content.strip() or further.get("tool_calls")):
-        raise InputError(f"{where}: the answer is empty; allowed: text, or tool_calls")
+        also = "; allowed: text, or tool_calls" if "tool_calls" in given else ""
+        raise InputError(f"{where}: the answer is empty{also}")
     if given.get("weight") == 0:
         further["weight"] = 0
     return {"role": ROLES[role], "content": check_unicode(content, f"{where}:"), **further}
@@ -428,6 +446,8 @@ def _read(
     remarks += [f"{reason} left out: {count:,}" for reason, count in faulty.items()]
     if same := len(examples) - len(kept):
         remarks.append(f"{unit} with equal answers left out: {same:,}")
+    if earlier := sum(example.turns_before > 0 for example in kept):
+        remarks.append(f"{unit} whose answers before the first question are left out: {earlier:,}")
     if later := sum(example.turns_after > 0 for example in kept):
         remarks.append(f"{unit} whose turns after the last answer are left out: {later:,}")
     return kept, form

@@ -40,6 +40,11 @@ class PreferencePair:
         return self.chosen.prompt
 
     @property
+    def turns_before(self) -> int:
+        """The assistant's turns before the first question, which are left out."""
+        return self.chosen.turns_before
+
+    @property
     def turns_after(self) -> int:
         """The turns after the last answer, which are left out."""
         return self.chosen.turns_after

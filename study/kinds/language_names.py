@@ -35,14 +35,24 @@ LANGUAGES: Mapping[str, str] = {long: name for long, _, name in _ROWS}
 """ISO 639-3 code -> name."""
 _SHORT = {short: long for long, short, _ in _ROWS}
 _NAMED = {name.lower(): long for long, name in LANGUAGES.items()}
+_OWN_NAMES = {
+    "français": "fra", "francais": "fra", "anglais": "eng", "deutsch": "deu", "englisch": "eng",
+    "español": "spa", "espanol": "spa", "inglés": "eng", "italiano": "ita", "inglese": "eng",
+    "português": "por", "inglês": "eng", "nederlands": "nld", "engels": "eng", "polski": "pol",
+    "svenska": "swe", "dansk": "dan", "norsk": "nob", "suomi": "fin", "magyar": "hun",
+    "čeština": "ces", "türkçe": "tur", "indonesia": "ind", "bahasa": "ind", "русский": "rus",
+    "українська": "ukr", "中文": "zho", "日本語": "jpn", "한국어": "kor", "العربية": "arb",
+}  # fmt: skip
+"""Names of languages in languages that tables of translations are often written in."""
 
 
 def language_of(code: str) -> str | None:
-    """Return the ISO 639-3 code of a tokenizer's code or an English name, None if unknown."""
+    """Return the ISO 639-3 code of a tokenizer's code or of a name, None if unknown."""
     whole = code.strip().lower()
     part = re.split("[_-]", whole)[0]
     for key in (whole, part):
-        long = ALSO.get(key) or _SHORT.get(key) or _NAMED.get(key) or key
+        named = _NAMED.get(key) or _OWN_NAMES.get(key)
+        long = ALSO.get(key) or _SHORT.get(key) or named or key
         if long in LANGUAGES:
             return long
     return None

@@ -396,5 +396,5 @@ def _language(rows: Rows, column: str) -> str | None:
 
 
 def _named_language(column: str) -> str | None:
-    """Return the language that a column is named after, as `translation.fr`."""
-    return language_of(column.rpartition(".")[2])
+    """Return the language that a column is named after, as `translation.fr` or `English (UK)`."""
+    return language_of(column.rpartition(".")[2].partition("(")[0])

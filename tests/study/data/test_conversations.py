@@ -69,6 +69,10 @@ FORMATS: dict[str, tuple[dict[str, Any], list[dict[str, str]]]] = {
     ),
     "columns of the study file": ({"source": "Why?", "target": "So."}, TURNS),
     "turns after the last answer": ({"messages": [*TURNS, ASKED]}, TURNS),
+    "a greeting before the first question": (
+        {"messages": [SYSTEM, turn("assistant", "Hi!"), *TURNS]},
+        [SYSTEM, *TURNS],
+    ),
 }
 
 
@@ -101,6 +105,14 @@ def test_turns_after_the_last_answer_are_counted(tmp_path: Path) -> None:
     assert load_conversations(data(path)).remarks[1] == (
         "conversations whose turns after the last answer are left out: 1"
     )
+
+
+def test_answers_before_the_first_question_are_counted(tmp_path: Path) -> None:
+    """ShareGPT's conversations can begin with a greeting, which many templates refuse."""
+    rows = [{"messages": [turn("assistant", "Hi!"), *TURNS]}, {"messages": TURNS}]
+    corpus = load_conversations(data(lines(tmp_path / "train.jsonl", *rows)))
+    assert corpus.train[0] == corpus.train[1]
+    assert "conversations whose answers before the first question are left out: 1" in corpus.remarks
 
 
 def _parquet(path: Path, rows: list[dict[str, Any]]) -> None:
