@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from study.data.origins import ClassName
-from study.errors import InputError
+from study.errors import InputError, did_you_mean
 from study.metrics.numbers import last_number
 
 HIDDEN = "-1"
@@ -76,7 +76,7 @@ def classes_of(
         return tuple(stated), texts, remarks
     if known and used <= {*known, *map(str, range(len(known)))}:
         return tuple(known), texts, remarks
-    check_distinct(dict.fromkeys(label for labels in read.values() for label in labels))
+    check_distinct(Counter(label for labels in read.values() for label in labels))
     _check_classes(texts, used)
     named = {
         label.names for labels in read.values() for label in labels if isinstance(label, ClassName)
@@ -108,13 +108,15 @@ def check_repeated(labels: Sequence[str], column: str) -> None:
         )
 
 
-def check_distinct(labels: Sequence[str] | Mapping[str, Any]) -> None:
+def check_distinct(labels: Sequence[str] | Counter[str]) -> None:
     """Refuse labels that are probably one: a model's outputs could not tell them apart."""
+    rows = labels if isinstance(labels, Counter) else {}
     spelled: dict[str, list[str]] = {}
     for label in labels:
-        spelled.setdefault(normal_label(label), []).append(str(label))
+        count = f" ({rows[label]:,})" if label in rows else ""
+        spelled.setdefault(normal_label(label), []).append(f"{str(label)!r}{count}")
     problems = [
-        f"data: labels {' and '.join(map(repr, same))} differ only in case or in spaces, hyphens "
+        f"data: labels {' and '.join(same)} differ only in case or in spaces, hyphens "
         "and underscores; write each label in one way"
         for same in spelled.values()
         if len(same) > 1
@@ -147,8 +149,9 @@ def _check_classes(texts: Labels, used: set[str]) -> None:
     for split, labels in texts.items():
         if others := [label for label in dict.fromkeys(labels) if label not in trained]:
             problems.append(
-                f"data.{split}: labels that train lacks: {_some(sorted(others))}; add examples to "
-                "train, remove these rows, or list all labels in data.labels"
+                f"data.{split}: labels that train lacks: {_some(sorted(others))}"
+                f"{did_you_mean(min(others), trained)}; add examples to train, remove these rows, "
+                "or list all labels in data.labels"
             )
     if len(used) == 1:
         problems.append(

@@ -28,7 +28,7 @@ from study.starting.languages import spoken
 SAMPLED_ROWS = 1000
 MANY_NUMBERS = 20  # different whole numbers: more are a quantity, not classes
 MOST_WORDS = 5  # in the name of a column
-SENTENCE = re.compile(r"\s\S+[.!?…]$")  # a table whose first line is an example ends names so
+SENTENCE = re.compile(r"\S\s+\S+\s+\S+[.!…]$")  # a first line that is an example ends names so
 MOSTLY = 0.9  # of the labels are numbers, where the others are mistakes
 DISTINCT = 0.5  # of the values, where a column tells rows apart instead of putting them in classes
 IDENTIFIER = re.compile(r"(?:^|[\W_]|(?<=[a-z]))(?:[iI]d|ID|uuid|[dD]ate|[tT]ime|timestamp)$")

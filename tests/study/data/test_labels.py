@@ -160,8 +160,8 @@ def test_rows_without_a_label_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("labels", "line"),
     [
-        (["yes", "Yes", "no"], "labels 'yes' and 'Yes' differ only in case"),
-        (["yes", " yes", "no"], "labels 'yes' and ' yes' differ only in case or in spaces"),
+        (["yes", "Yes", "no"], "labels 'yes' (2) and 'Yes' (2) differ only in case"),
+        (["yes", " yes", "no"], "labels 'yes' (2) and ' yes' (2) differ only in case or in spaces"),
         ([0, 1, -1], "data.train: 1 label is -1, which stands for a hidden label in GLUE"),
         (["x", "y", "nan"], "data.train: 1 label is 'nan', a missing value"),
         ([1.5, 2.0], 'must be names or whole numbers, got 1.5, 2.0; allowed: task = "regression"'),

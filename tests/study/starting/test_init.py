@@ -288,6 +288,14 @@ def test_columns_of_other_names_are_recognised_by_words_numbers_and_values(
     assert (dict(found.keys), found.is_numeric) == (keys, is_numeric)
 
 
+def test_a_question_can_name_a_column() -> None:
+    """Only a whole sentence looks like an example in the first line."""
+    rows = [
+        {"Sentence 1": f"a {n}", "Sentence 2": f"b {n}", "Same meaning?": n % 2} for n in range(9)
+    ]
+    assert recognised(rows, Wishes(), "x.csv").keys["label_column"] == "Same meaning?"
+
+
 def test_a_second_column_of_texts_can_be_named(
     init: Init, tiny_classifiers: Path, tmp_path: Path
 ) -> None:
