@@ -48,7 +48,8 @@ def check_comparable(before: StudySpec, now: StudySpec, study: str) -> None:
         and not (key == OWN_TASK and key not in old)  # Python code gave the task
     ]
     if changed:
-        raise InputError([*changed, _advice(study)])
+        advice = f"{_advice(study)}; `optuna-study run` of its run folder keeps what it began with"
+        raise InputError([*changed, advice])
 
 
 def _changed(study: str, key: tuple[str, ...], before: Any, now: Any) -> str:
