@@ -5,6 +5,7 @@ Needs neither pandas nor matplotlib, so that `optuna-study show` answers at once
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +18,17 @@ from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
 from analysis.studies.study_data import StudyData, Who, is_enqueued, state_of
 from analysis.studies.trial_values import parameter_columns
-from analysis.wording import STATES, alike, baseline, counted, label_of, listing, setting
+from analysis.wording import (
+    NOT_FINITE,
+    STATES,
+    alike,
+    baseline,
+    counted,
+    label_of,
+    listing,
+    setting,
+    shortened,
+)
 from reports.sections.sweep import sweep_table
 from reports.shell import argument, command_line
 from study.kinds.methods import METHODS
@@ -39,6 +50,7 @@ def study_document(data: StudyData, top: int = TOP) -> Document:
     if "stopped" in data.counts and data.folder is not None:
         again = command_line(["optuna-study", "run", argument(str(data.folder))])
         head.append(f"No run is at work; to continue: {again}")
+    head += unranked(data)
     parts: list[Part] = [Prose(tuple(head))]
     shown = data.pareto_trials if len(data.objectives) > 1 else data.ranked()[:top]
     sweep = sweep_of(data)
@@ -60,7 +72,20 @@ def study_document(data: StudyData, top: int = TOP) -> Document:
     if reasons:
         most = reasons.most_common(MAX_REASONS)
         parts.append(Listing("Failures", tuple(f"{count} {reason}" for reason, count in most)))
-    return Document(f"{data.name}  {', '.join(f'{way} {n}' for n, way in ways)}", tuple(parts))
+    name = shortened(data.name, 200)  # on one line, whatever another program called it
+    return Document(f"{name}  {', '.join(f'{way} {n}' for n, way in ways)}", tuple(parts))
+
+
+def unranked(data: StudyData) -> list[str]:
+    """How many finished trials cannot be the best, and why; empty where all can."""
+    values = sum(not math.isfinite(data.value(t)) for t in data.complete)
+    broken = sum(any(c > 0 for c in t.constraints.values()) for t in data.complete)
+    reasons = [
+        f"{count} {words}"
+        for count, words in ((values, f"with {NOT_FINITE}"), (broken, "beyond a constraint"))
+        if count
+    ]
+    return [f"Not ranked: {listing(reasons)}."] if reasons else []
 
 
 def _trials(data: StudyData, trials: Sequence[FrozenTrial]) -> Table:

@@ -19,7 +19,7 @@ from analysis.importance.result import Importances, ParameterImportance
 from analysis.significance import LEVEL
 from analysis.surrogates.choice import r2_in_words
 from analysis.surrogates.encoding import HARDLY_VARIED, Array, Column, Encoding
-from analysis.wording import listing, percent, setting
+from analysis.wording import NOT_FINITE, listing, percent, setting
 from study.kinds.samplers import SAMPLERS
 
 MIN_TRIALS = 16
@@ -222,7 +222,8 @@ def nothing_to_say(target: Array, encoding: Encoding) -> str | None:
     if len(target) == 1:
         return "only one trial finished, so nothing varies"
     if np.ptp(target) <= 1e-12 * max(np.abs(target).max(), 1e-300):
-        return f"the objective is constant: all {len(target)} trials have the value {target[0]:g}"
+        same = "the value" if np.ptp(target) == 0 else "up to rounding the value"
+        return f"the objective is constant: all {len(target)} trials have {same} {target[0]:g}"
     if not encoding.columns:
         return "no parameter varied over the trials"
     if len(target) < 5:
@@ -242,7 +243,7 @@ def remarks_on(
     ]
     if not_finite:
         many = "1 trial has" if not_finite == 1 else f"{not_finite} trials have"
-        remarks.append(f"{many} no finite value and {'is' if not_finite == 1 else 'are'} left out")
+        remarks.append(f"{many} {NOT_FINITE}, and {'is' if not_finite == 1 else 'are'} left out")
     treated = {
         "drop": "left out, which biases the sample",
         "last": "counted with the last report",

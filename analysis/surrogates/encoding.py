@@ -430,7 +430,7 @@ def _why_excluded(column: Column, unit: Array) -> str | None:
 
 
 def _is_geometric(values: Sequence[Any]) -> bool:
-    if len(values) < 3 or not all_numbers(values) or min(values) <= 0:
+    if len(values) < 3 or not all_numbers(values) or not 0 < min(values) <= max(values) < math.inf:
         return False
     steps = np.diff(np.log(np.array(values, dtype=float)))
     return bool(np.allclose(steps, steps[0], rtol=1e-6)) and not math.isclose(steps[0], 0.0)

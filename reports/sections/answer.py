@@ -17,7 +17,7 @@ from analysis.wording import (
 from reports.results import Results
 from reports.sections.confirmation import headline
 from reports.sections.distillation import verdict
-from reports.study_document import empty_outputs, gain_warning, teacher_warning
+from reports.study_document import empty_outputs, gain_warning, teacher_warning, unranked
 from study.metrics import METRICS, metric_label
 
 SMALL_SHARE, SMALLEST = 0.05, 0.005  # of the variance; below the second, two decimals show 0.00
@@ -58,7 +58,7 @@ def caution(results: Results) -> tuple[str, ...]:
 def _best(results: Results) -> str:
     data, best = results.data, results.data.best_trial
     if best is None:
-        return "No finished trial satisfies the constraints."
+        return " ".join(("No finished trial can be the best.", *unranked(data)))
     given = f", with {configuration(best.params)}" if best.params else ""
     count = len(data.complete)
     if len(data.objectives) > 1:

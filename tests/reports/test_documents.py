@@ -161,3 +161,18 @@ def test_a_best_trial_that_gains_nothing_is_said(petroleum: StudyData) -> None:
     )
     assert gain_warning(untrained) == said
     assert said in " ".join(_shown(study_document(untrained)).split())
+
+
+def test_what_cannot_be_the_best_is_counted(tmp_path: Path) -> None:
+    """Optuna's best may be a value that no variance can hold, or an infinite one."""
+    url = f"sqlite:///{tmp_path / 'huge.db'}"
+    study = optuna.create_study(storage=url, study_name="a\nb", direction="maximize")
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    for value in (1e154, float("inf"), 1.0):
+        study.add_trial(
+            optuna.trial.create_trial(value=value, params={"x": 0.1}, distributions=space)
+        )
+    document = study_document(load(tmp_path / "huge.db"))
+    assert document.title.startswith("a b  maximize value")
+
+    assert "Not ranked: 2 with no finite value, or one beyond 1e150." in str(document)

@@ -187,7 +187,7 @@ def test_it_says_which_trials_are_left_out_and_how_they_were_chosen() -> None:
     result = answer(Question("tuning"), given)
     assert isinstance(result, Tuning)
     said = " ".join(result.remarks)
-    assert "2 trials have no finite value and are left out" in said
+    assert "2 trials have no finite value, or one beyond 1e150, and are left out" in said
     assert "3 failed trials have no value" in said
     assert "tpe chose the trials by earlier scores" in said
     assert "a remark" in said
