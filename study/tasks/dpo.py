@@ -23,6 +23,7 @@ from study.bases.load import BaseModel
 from study.data.preference_rows import PreferenceExample
 from study.data.readers import Corpus
 from study.metrics import Statistics
+from study.metrics.preferences import TIE_IN_16_BITS
 from study.spec.base_and_data import SPLITS
 from study.spec.sections import StudySpec
 from study.tasks.base import Batch
@@ -48,6 +49,9 @@ class PreferenceTask:
         answers = Corpus(chosen["train"], chosen["dev"], chosen["general"], chosen["test"])
         self._answers = FineTuningTask(spec, base, answers)
         every = [example for split in SPLITS for example in corpus.split(split)]
+        self._rounding = (
+            TIE_IN_16_BITS if base.model.dtype in (torch.bfloat16, torch.float16) else 0.0
+        )
         self._reference = Reference(base, spec.method, every, self._pairs, self._sides)
 
     def examples(self, split: str) -> Sequence[PreferenceExample]:
@@ -95,12 +99,13 @@ class PreferenceTask:
         """Return (B, 2), a pair's loss and 1; in an evaluation (B, 3).
 
         Those are the chosen answer's cross-entropy, its number of tokens, and the margin, none of
-        which depends on β.
+        which depends on β.  A margin that rounding alone can give in 16 bits counts as 0.
         """
         rows = batch.rows
         chosen, rejected = self._sides(model, batch)  # (B, 2) each: cross-entropy and tokens
         margins = rejected[:, 0] - chosen[:, 0] - rows["reference"].to(chosen)
         if "beta" not in rows:
+            margins = margins.where(margins.abs() > self._rounding, 0.0)
             return torch.cat([chosen, margins[:, None]], dim=1)
         losses = -F.logsigmoid(rows["beta"].to(margins) * margins)
         return torch.stack([losses, torch.ones_like(losses)], dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,19 @@ def test_an_evaluation_does_not_depend_on_beta(bench: Bench) -> None:
         for e in bench.task.examples("dev")
     ]
     assert scores["loss"] == pytest.approx(sum(a for a, _ in sums) / sum(b for _, b in sums))
+
+
+@pytest.mark.parametrize(("dtype", "kept"), [("bfloat16", False), ("float32", True)])
+def test_margins_that_rounding_alone_can_give_are_ties(
+    make_dpo_spec: MakeSpec, dtype: str, kept: bool
+) -> None:
+    """In 16 bits the untrained base differs from itself in passes of other shapes."""
+    bench = bench_of(make_dpo_spec({"base.dtype": dtype}))
+    config = baseline_configs(bench.spec)[0].evaluated
+    batch = bench.task.collate(bench.task.examples("dev"), config, torch.Generator())
+    rows = {**batch.rows, "reference": batch.rows["reference"] + 0.3}
+    margins = bench.task.loss(bench.base.model, replace(batch, rows=rows))[:, 2]
+    assert torch.allclose(margins, torch.full_like(margins, -0.3 if kept else 0.0), atol=1e-3)
 
 
 def test_accuracy_counts_ties_half_and_the_margin_is_a_mean() -> None:
