@@ -17,7 +17,7 @@ from analysis.comparison.within_study import label_of_model
 from analysis.display import as_json
 from analysis.document import WIDTH, Document, Listing, Part, Prose, Table, columns_table
 from analysis.studies.study_data import StudyData, Who, is_enqueued, state_of
-from analysis.studies.trial_values import parameter_columns
+from analysis.studies.trial_values import is_feasible, parameter_columns
 from analysis.wording import (
     NOT_FINITE,
     STATES,
@@ -79,7 +79,7 @@ def study_document(data: StudyData, top: int = TOP) -> Document:
 def unranked(data: StudyData) -> list[str]:
     """How many finished trials cannot be the best, and why; empty where all can."""
     values = sum(not math.isfinite(data.value(t)) for t in data.complete)
-    broken = sum(any(c > 0 for c in t.constraints.values()) for t in data.complete)
+    broken = sum(not is_feasible(t) for t in data.complete)
     reasons = [
         f"{count} {words}"
         for count, words in ((values, f"with {NOT_FINITE}"), (broken, "beyond a constraint"))

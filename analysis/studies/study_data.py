@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from analysis.display import Displayed
 from analysis.document import Document, Facts
-from analysis.studies.trial_values import is_enqueued, seconds_of, state_of
+from analysis.studies.trial_values import is_enqueued, is_feasible, seconds_of, state_of
 from analysis.wording import configuration, counted, label_of, number
 from study.errors import InputError, did_you_mean
 from study.metrics import Metric, Statistics, TextOptions, is_known, metric_of
@@ -230,7 +230,7 @@ class StudyData(Displayed):
         """
         sign = -1.0 if self.directions[self.index_of(objective)] == MAXIMIZE else 1.0
         known = {t.number: t for t in (*self.complete, *self.leaders)}
-        feasible = [t for t in known.values() if all(c <= 0 for c in t.constraints.values())]
+        feasible = [t for t in known.values() if is_feasible(t)]
         ranked = [t for t in feasible if math.isfinite(self.value(t, objective))]
         return sorted(ranked, key=lambda t: (sign * self.value(t, objective), t.number))
 

@@ -16,6 +16,15 @@ Pruned = tuple[Mapping[str, Any], float]  # a pruned trial's point and its last 
 POLICIES = ("drop", "last", "worst")
 
 
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Return whether a trial satisfies its constraints; what another program stored may be none."""
+    try:
+        values = trial.constraints.values()
+    except TypeError:
+        return False
+    return all(isinstance(value, (int, float)) and value <= 0 for value in values)
+
+
 def is_enqueued(trial: FrozenTrial) -> bool:
     """Whether this point was enqueued by hand, by this program's attribute or else by Optuna's.
 

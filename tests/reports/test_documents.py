@@ -176,3 +176,15 @@ def test_what_cannot_be_the_best_is_counted(tmp_path: Path) -> None:
     assert document.title.startswith("a b  maximize value")
 
     assert "Not ranked: 2 with no finite value, or one beyond 1e150." in str(document)
+
+
+@pytest.mark.parametrize("stored", ["x", 5, [None, {}], [float("nan")]])
+def test_constraints_that_are_none_are_not_satisfied(tmp_path: Path, stored: object) -> None:
+    """Another program may store anything under their name."""
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'x.db'}")
+    for number in range(3):
+        limits = {"constraints": stored} if number else {}
+        study.add_trial(optuna.trial.create_trial(value=float(number), system_attrs=limits))
+    data = load(tmp_path / "x.db")
+    assert [trial.number for trial in data.ranked()] == [0]
+    assert "Not ranked: 2 beyond a constraint." in str(study_document(data))
