@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Protocol, TypeVar
@@ -152,7 +152,7 @@ def prepared(
                 f"shortest {least:,}; raise data.max_tokens if the model reads more, or cut them: "
                 "data.too_long = 'truncate'"
             )
-    remarks += _shared(splits["train"], splits["dev"])
+    remarks += _shared(splits)
     _check_answers(spec, splits)
     return Corpus(
         splits["train"],
@@ -168,11 +168,15 @@ def prepared(
     )
 
 
-def _shared(train: Sequence[Row], dev: Sequence[Row]) -> list[str]:
-    known = {example.prompt for example in train}
-    shared = sum(example.prompt in known for example in dev)
-    line = f"{shared:,} of {len(dev):,} dev prompts also occur in train, which inflates scores"
-    return [line] if shared else []
+def _shared(splits: Mapping[str, Sequence[Row]]) -> list[str]:
+    known = {example.prompt for example in splits["train"]}
+    shared = {s: sum(e.prompt in known for e in splits.get(s, ())) for s in ("dev", "test")}
+    return [
+        f"{count:,} of {len(splits[split]):,} {split} prompts also occur in train, which inflates "
+        "scores"
+        for split, count in shared.items()
+        if count
+    ]
 
 
 def _check_answers(spec: StudySpec, splits: dict[str, tuple[Row, ...]]) -> None:

@@ -120,18 +120,22 @@ def _data_line(inputs: Inputs) -> str:
 
 
 def data_line(corpus: Corpus[Any]) -> str:
-    """Return the sizes of the splits, and how many dev sources also occur in train.
+    """Return the sizes of the splits, and how many sources of dev and test also occur in train.
 
     Of evaluated splits whose examples belong together, the effective size as well.
     """
     seen = {_first(example) for example in corpus.train}
-    shared = sum(_first(example) in seen for example in corpus.dev)
     sizes = ", ".join(
         f"{len(corpus.split(s)):,}{_effectively(corpus.split(s)) if s != 'train' else ''} {s}"
         for s in SPLITS
         if corpus.split(s)
     )
-    warning = f"; {shared} dev sources also occur in train, which inflates scores" if shared else ""
+    shared = {s: sum(_first(e) in seen for e in corpus.split(s)) for s in ("dev", "test")}
+    warning = "".join(
+        f"; {count:,} {split} sources also occur in train, which inflates scores"
+        for split, count in shared.items()
+        if count
+    )
     once = "; what repeats or belongs together counts once" if "effectively" in sizes else ""
     return f"data     {sizes} {corpus.unit}{once}{'' if corpus.shown else warning}"
 
@@ -139,7 +143,8 @@ def data_line(corpus: Corpus[Any]) -> str:
 def _effectively(examples: Sequence[Any]) -> str:
     answers = [str(getattr(e, "target", getattr(e, "label", ""))) for e in examples]
     groups = [e.group for e in examples if e.group]
-    found = clusters_of([str(_first(e)) for e in examples], answers, groups)
+    sources = [str(getattr(e, "source", None) or _first(e)) for e in examples]  # as reports do
+    found = clusters_of(sources, answers, groups)
     return f" (effectively {found.effective:,})" if found else ""
 
 

@@ -513,9 +513,10 @@ def test_texts_on_both_sides_are_said(type_: Type, tiny_classifiers: Path, tmp_p
     dev = table(
         tmp_path / "dev.csv", [TICKETS[0], *({**t, "body": f"Now: {t['body']}"} for t in TICKETS)]
     )
-    files = ("--data", train, "--dev", dev, "--out", tmp_path / "both.toml")
+    files = ("--data", train, "--dev", dev, "--test", train, "--out", tmp_path / "both.toml")
     wrote = type_("init", "--quick", "--model", tiny_classifiers / "base", *files)
     assert "; 1 dev sources also occur in train, which inflates scores" in wrote.err
+    assert f"; {len(TICKETS)} test sources also occur in train, which" in wrote.err
     assert "the text could also be" not in wrote.err  # the subject is the same in every row
 
 
