@@ -27,6 +27,7 @@ from study.data.labels import (
 from study.data.origins import (
     Row,
     bad_rows,
+    check_unicode,
     group_of,
     origins_of,
     place_of_columns,
@@ -314,11 +315,12 @@ def _row(row: Mapping[str, Any], layout: Layout, where: str, label_of: LabelOf) 
     for name in layout.columns[:-1]:
         if not isinstance(row[name], str):
             raise InputError(f"{where}: {name}: must be text, got {row[name]!r:.60}")
-        sides.append(row[name].strip())
+        sides.append(check_unicode(row[name], f"{where}: {name}:").strip())
     label = label_text(row[layout.label])
     if label is None:
         got = f"got {row[layout.label]!r:.60}"
         raise InputError(f"{where}: {layout.label}: must be text or a number, {got}")
+    check_unicode(label, f"{where}: {layout.label}:")
     first, second = (*sides, "")[:2]
     return _Raw(where, first, second, label_of(label, layout, where), layout)
 

@@ -173,6 +173,15 @@ def test_labels_that_are_probably_mistakes(labels: list[Any], line: str, tmp_pat
     assert any(line in problem for problem in problems(tmp_path, labels))
 
 
+@pytest.mark.parametrize(("text", "label"), [("\ud800", "a"), ("a", "\udfff")])
+def test_half_a_surrogate_pair_is_a_faulty_row(tmp_path: Path, text: str, label: str) -> None:
+    """JSON can hold one; no hash and no tokenizer reads it."""
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"text": text, "label": label}) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 1: .* contains half a surrogate"):
+        load_sentence_pairs(DataSpec(train=path, dev=path))
+
+
 def test_hidden_labels_of_a_whole_split(tmp_path: Path) -> None:
     """GLUE's test split has no labels: no study can use it."""
     with pytest.raises(InputError, match=r"data\.dev: every label is -1") as refused:
