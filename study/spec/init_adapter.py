@@ -75,7 +75,8 @@ def adapter_facts(folder: Path, where: str) -> dict[str, Any]:
     path = folder / CONFIG
     with refusing(f"{where}: {path}: invalid", OSError, ValueError, RecursionError):
         config = json.loads(path.read_text(encoding="utf-8"))
-        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        with (folder / WEIGHTS).open("rb") as file:  # however large it is
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else config
         raise InputError(f"{where}: {path}: peft_type must be 'LORA', got {kind!r:.60}")
