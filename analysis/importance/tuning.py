@@ -50,6 +50,7 @@ LEADERS = 192  # of them that may be the best, for the upper end
 SWEEPS = 12  # over the parameters, at most, to climb from the best of them
 EDGE = 0.025  # of the posterior on each side of an interval
 BEYOND = 0.1  # of the quartile range, and twice the noise: a best further beyond all trials is none
+ROUNDING = 1e-9  # of a gain: a flat forest gives differences of 1e-14
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Gain:
 
     @property
     def is_worth_it(self) -> bool:
-        """Whether the best value is better than the default beyond doubt."""
-        return self.ci[0] > 0
+        """Whether the best value is better than the default beyond doubt, and beyond rounding."""
+        return self.ci[0] > ROUNDING * self.ci[1]
 
     def at_least(self, others: Sequence[Gain]) -> Gain:
         """This gain, where it cannot be less than any of the others."""

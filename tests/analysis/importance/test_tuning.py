@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from analysis.importance.answers import answer
 from analysis.importance.question import Points, Question, QuestionError
-from analysis.importance.tuning import Tuning
+from analysis.importance.tuning import Gain, Tuning
 
 SPACE: dict[str, BaseDistribution] = {
     "alpha": CategoricalDistribution([2**i for i in range(9)]),
@@ -191,3 +191,9 @@ def test_it_says_which_trials_are_left_out_and_how_they_were_chosen() -> None:
     assert "3 failed trials have no value" in said
     assert "tpe chose the trials by earlier scores" in said
     assert "a remark" in said
+
+
+def test_rounding_is_no_gain() -> None:
+    """A forest that is flat in a parameter gives its best value a lead of 1e-14."""
+    assert not Gain("x", 8, 9, 1e-14, (1e-14, 2.7)).is_worth_it
+    assert Gain("x", 8, 9, 0.5, (0.1, 2.7)).is_worth_it
