@@ -32,8 +32,8 @@ NOT_RUN = "<!-- not run:"
 FIRST = "optuna-study run"
 """The command that the README begins with; it trains for minutes."""
 SHORTER = {
-    FIRST: "--trials 32 --set training.steps=20",
-    "optuna-study run petroleum-wide --trials 8": "--set training.steps=10 --workers 1",
+    FIRST: "--trials 32 --set training.steps=40",
+    "optuna-study run petroleum-wide --trials 8": "--set training.steps=40 --workers 1",
     "optuna-study run my-study.toml": "--trials 4 --workers 1",
     "optuna-study confirm runs/petroleum --top 1 --seeds 2": "--workers 1",
 }
