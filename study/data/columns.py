@@ -54,13 +54,14 @@ def file_remarks(data: DataSpec, read: Sequence[str], *, one_text: bool) -> list
 def _quoted_like_csv(path: Path) -> str:
     """Return a line if the fields of a TSV look quoted as in CSV; empty otherwise.
 
-    Programs that write tables double the quotes in a field; GLUE's files do so too, and are read as
-    they stand.
+    Programs that write tables double the quotes in a field, and quote one with a line break, which
+    is cut there.  GLUE's files have such quotes too, and are read as they stand.
     """
     if path.suffix.lower() != ".tsv":
         return ""
     fields = (str(field) for row in _sample(path) for field in row.values())
-    found = next((f for f in fields if f[:1] == f[-1:] == '"' and '""' in f[1:-1]), "")
+    opened = (f for f in fields if f[:1] == '"')
+    found = next((f for f in opened if f[-1:] != '"' or '""' in f[1:-1]), "")
     return found and (
         f"{path.name}: quotes are read as text, as in {found:.40}; if they only enclose fields, "
         "name the file .csv: its tabs are recognised"

@@ -133,3 +133,7 @@ def test_a_tsv_that_was_quoted_like_csv_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text('source\ttarget\n"Bien"\tGood\n', encoding="utf-8")
     data = DataSpec(train=tmp_path / "a.tsv", dev=tmp_path / "a.tsv")
     assert file_remarks(data, ("source", "target"), one_text=False) == []
+    cut = 'source\ttarget\n"Le puits\nest là"\t"It is\nthere"\n'  # leaves a pair in the middle
+    (tmp_path / "a.tsv").write_text(cut, encoding="utf-8")
+    (line,) = file_remarks(data, ("source", "target"), one_text=False)
+    assert line.startswith('a.tsv: quotes are read as text, as in "It is; if they')
