@@ -26,7 +26,7 @@ UNPRINTABLE = re.compile(
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # these turn what follows around
 )
 LONGEST_NAME = 48
-NOT_FINITE = "no finite value, or one beyond 1e150"  # whose square would be infinite
+NOT_FINITE = "no finite value, or one beyond 1e150"  # LARGEST in store/from_other_programs.py
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -42,7 +42,6 @@ from study.metrics import Array, metric_label
 from study.store.folders import write_whole
 
 STAR = "*"
-SPREAD, NO_SPREAD = "mean ± sd", "–"  # of examples each scored alone; none for scores of a corpus
 NO_FLAG = (
     "No sign of metric gaming: bigram overlap rises with word overlap, and length, repetition and "
     "vocabulary stay within bounds."
@@ -206,20 +205,16 @@ def overview_table(found: Adapters) -> Table:
 
 def full_table(found: Adapters, metrics: Sequence[str]) -> Table:
     """One row per metric and model, with all that is known about it."""
-    columns: tuple[str, ...]
-    columns = ("metric", "model", "score", SPREAD, "difference", "95 % interval", "change")
-    rows = tuple(row for metric in metrics for row in _full_rows(found, metric))
-    place = columns.index(SPREAD)
-    if all(row[place].text == NO_SPREAD for row in rows):
-        columns = columns[:place] + columns[place + 1 :]
-        rows = tuple(row[:place] + row[place + 1 :] for row in rows)
+    spread = ["mean ± sd"] if any(map(found.scores_examples, metrics)) else []
+    columns = ("metric", "model", "score", *spread, "difference", "95 % interval", "change")
+    rows = tuple(row for metric in metrics for row in _full_rows(found, metric, bool(spread)))
     if len(metrics) > 1:
         return Table("All adapters, all metrics", (*columns, "p"), rows, sortable=True)
     details = frozenset({"metric"})
     return Table(metric_label(metrics[0]), (*columns, "p"), rows, details=details)
 
 
-def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
+def _full_rows(found: Adapters, metric: str, shows_spread: bool) -> Iterator[tuple[Cell, ...]]:
     """The base and each adapter by one metric, all with the same decimals."""
     models = (found.base, *found.adapters)
     scores = {m.name: found.scores[m.name, metric].score for m in models}
@@ -228,9 +223,9 @@ def _full_rows(found: Adapters, metric: str) -> Iterator[tuple[Cell, ...]]:
     signs = alike_signed([found.of(m.name, metric).difference for m in found.adapters])
     for model in models:
         mean, sd = spreads[model.name]
-        words = NO_SPREAD if math.isnan(mean) else f"{write(mean)} ± {write(sd)}"
-        spread = Cell(words, mean, True)
-        head = Cell(metric_label(metric)), _name(model), cell(scores[model.name], write), spread
+        words = "–" if math.isnan(mean) else f"{write(mean)} ± {write(sd)}"
+        spread = [Cell(words, mean, True)] if shows_spread else []
+        head = Cell(metric_label(metric)), _name(model), cell(scores[model.name], write), *spread
         if model is found.base:
             yield (*head, *[Cell("")] * 4)
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -15,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from study.errors import reason_of, refusing
-from study.store.folders import appearing_whole, check_own
+from study.store.folders import appearing_whole, check_own, sha256
 
 MANIFEST = "base.json"
 LIBRARIES = ("torch", "transformers", "tokenizers")
@@ -69,7 +68,7 @@ def whole_folder(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
         raise FileExistsError(f"{folder}: exists already; name a new folder")
     with appearing_whole(folder) as unfinished:
         yield unfinished
-        files = {path.name: _digest_of(path) for path in sorted(unfinished.iterdir())}
+        files = {path.name: sha256(path) for path in sorted(unfinished.iterdir())}
         manifest = {**facts, "versions": library_versions(), "files": files}
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
@@ -78,7 +77,7 @@ def is_intact(folder: Path) -> bool:
     """Return whether `folder` is byte for byte as `whole_folder` left it."""
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all(_digest_of(folder / name) == digest for name, digest in files.items())
+        return all(sha256(folder / name) == digest for name, digest in files.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -86,7 +85,3 @@ def is_intact(folder: Path) -> bool:
 def library_versions() -> dict[str, str]:
     """Return the exact versions of the libraries that build a miniature."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def _digest_of(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -63,13 +63,12 @@ def try_own_metrics(evaluation: EvaluationSpec, texts: Sequence[tuple[str, str]]
     Raises:
         InputError: a metric fails, or returns anything but a finite number per example.
     """
-    for name in evaluation.own_metrics:
-        try:
-            own_scores(evaluation, [name], [reference for _, reference in texts], texts)
-        except MetricError as error:
-            raise InputError(
-                f"{KEY}: {error} (tried on {len(texts)} references of dev, before any training)"
-            ) from None
+    try:
+        own_scores(evaluation, evaluation.own_metrics, [target for _, target in texts], texts)
+    except MetricError as error:
+        raise InputError(
+            f"{KEY}: {error} (tried on {len(texts)} references of dev, before any training)"
+        ) from None
 
 
 def _code(name: str, evaluation: EvaluationSpec) -> str:

@@ -125,10 +125,9 @@ def data_line(corpus: Corpus[Any]) -> str:
     Of evaluated splits whose examples belong together, the effective size as well.
     """
     seen = {_first(example) for example in corpus.train}
+    effective = {s: _effectively(corpus.split(s)) for s in SPLITS if s != "train"}
     sizes = ", ".join(
-        f"{len(corpus.split(s)):,}{_effectively(corpus.split(s)) if s != 'train' else ''} {s}"
-        for s in SPLITS
-        if corpus.split(s)
+        f"{len(corpus.split(s)):,}{effective.get(s, '')} {s}" for s in SPLITS if corpus.split(s)
     )
     shared = {s: sum(_first(e) in seen for e in corpus.split(s)) for s in ("dev", "test")}
     warning = "".join(
@@ -136,7 +135,7 @@ def data_line(corpus: Corpus[Any]) -> str:
         for split, count in shared.items()
         if count
     )
-    once = "; what repeats or belongs together counts once" if "effectively" in sizes else ""
+    once = "; what repeats or belongs together counts once" if any(effective.values()) else ""
     return f"data     {sizes} {corpus.unit}{once}{'' if corpus.shown else warning}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import InputError, refusing
-from study.store.folders import check_regular
+from study.store.folders import check_regular, sha256
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX, ENDING = "base_model.model.", ".lora_A.weight"
@@ -75,8 +74,7 @@ def adapter_facts(folder: Path, where: str) -> dict[str, Any]:
     path = folder / CONFIG
     with refusing(f"{where}: {path}: invalid", OSError, ValueError, RecursionError):
         config = json.loads(path.read_text(encoding="utf-8"))
-        with (folder / WEIGHTS).open("rb") as file:  # however large it is
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256(folder / WEIGHTS)
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         kind = config.get("peft_type") if isinstance(config, dict) else config
         raise InputError(f"{where}: {path}: peft_type must be 'LORA', got {kind!r:.60}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import sys
 from functools import lru_cache
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import InputError, reason_of, refusing
-from study.store.folders import check_regular
+from study.store.folders import check_regular, sha256
 
 FAILURES = (Exception, SystemExit)  # what the user's code may raise; it must not end the study
 
@@ -23,7 +22,7 @@ def sha256_of(path: Path, key: str, before: str | None = None) -> str:
     """
     with refusing(f"{key}: {path}: cannot read the file", OSError, ValueError):
         check_regular(path, f"{key}: {path}")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256(path)
     if before not in (None, digest):
         raise InputError(
             f"{key}: {path}: its content changed since the study began; restore it, or run the "

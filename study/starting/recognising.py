@@ -58,6 +58,11 @@ class Wishes:
     source_language: str | None = None
     target_language: str | None = None
 
+    @property
+    def names_columns(self) -> bool:
+        """Whether it names a column of texts or labels."""
+        return any((self.text_column, self.second_text_column, self.label_column))
+
 
 @dataclass(frozen=True)
 class Recognised:
@@ -131,7 +136,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 def _as_preferences(rows: Rows, wishes: Wishes) -> Recognised | None:
     form = next((form for form in PREFERENCES if spelled(rows[0], form.columns)), None)
-    if form is None or wishes.text_column or wishes.label_column:
+    if form is None or wishes.names_columns:
         return None
     return Recognised("preferences", f"preference pairs ({form.name})")
 
@@ -146,14 +151,13 @@ def _as_conversations(rows: Rows, wishes: Wishes) -> Recognised | None:
 def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     """Recognise a known layout, else a column of labels beside one of texts."""
     columns = {*rows[0]}
-    named = wishes.text_column or wishes.second_text_column or wishes.label_column
-    if not named and (pair := spelled(columns, PAIRS[0])):
+    if not wishes.names_columns and (pair := spelled(columns, PAIRS[0])):
         if (names := spelled(columns, LABELS[:1])) is None:
             return None
         keys = _columns(pair) | ({} if names == LABELS[:1] else {"label_column": names[0]})
         found = f"labelled pairs ({', '.join((*pair, *names))})"
         return Recognised("labels", found, keys, _are_quantities(rows, names[0]))
-    for layout in () if named else (*LAYOUTS, *NUMBERED):
+    for layout in () if wishes.names_columns else (*LAYOUTS, *NUMBERED):
         if layout.second and (own := layout.spelled([*rows[0]])):
             is_numeric = own.labels == () and _are_quantities(rows, own.label)
             called = ", ".join(own.columns)
@@ -174,9 +178,7 @@ def _as_labelled(rows: Rows, wishes: Wishes) -> Recognised | None:
     if wishes.second_text_column is not None:
         pair = text, wishes.second_text_column
     else:
-        pair = (
-            () if wishes.text_column else _pair_with(text, [n for n in rows[0] if is_text(rows, n)])
-        )
+        pair = () if wishes.text_column else _pair_with(rows, text)
     numeric = _are_quantities(rows, label)
     remarks = [
         f"the {what} is {name!r}, {reason}; it could also be "
@@ -343,8 +345,9 @@ def _why_labels(name: str, is_numeric: bool) -> str:
     return "whose values are numbers" if is_numeric else "whose values repeat like those of classes"
 
 
-def _pair_with(text: str, columns: Sequence[str]) -> tuple[str, ...]:
+def _pair_with(rows: Rows, text: str) -> tuple[str, ...]:
     """Return a column and its partner in order, such as `sent 1` and `sent 2`; empty if alone."""
+    columns = [name for name in rows[0] if is_text(rows, name)]
     usual = [
         *((layout.first, layout.second) for layout in LAYOUTS if layout.second),
         *((text[:-1] + first, text[:-1] + second) for first, second in ("12", "ab")),

@@ -6,6 +6,7 @@ folder itself may be a link, since only its user sets that.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -121,6 +122,12 @@ def check_sidecars(database: Path) -> None:
     """Refuse links and the like where SQLite writes beside a database."""
     for suffix in SIDECARS:
         check_own(database.with_name(database.name + suffix), "file")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, however large it is."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_regular(path: Path, where: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from study.data.curation.instruction_records import Record
 from study.data.curation.selection import Curation
 from study.data.curation.tokens import ChatTokens, conversation
 from study.errors import InputError, writing
-from study.store.folders import appearing_whole
+from study.store.folders import appearing_whole, sha256
 
 
 def check_free(folder: Path) -> None:
@@ -77,12 +76,6 @@ def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file: path in the folder -> digest."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _row(record: Record, curation: Curation) -> dict[str, Any]:

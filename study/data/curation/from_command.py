@@ -18,7 +18,6 @@ from study.data.curation.embedding import Encoder, tfidf
 from study.data.curation.folder import (
     check_free,
     hashes,
-    sha256,
     whole_folder,
     write_splits,
     write_tokens,
@@ -29,6 +28,7 @@ from study.data.curation.selection import Choices, Curation, StageCallback, cura
 from study.data.curation.summary import summary
 from study.data.curation.tokens import ChatTokens
 from study.errors import InputError
+from study.store.folders import sha256
 
 LIBRARIES = ("optuna-study", "scikit-learn", "numpy")
 WITH_A_MODEL = ("transformers", "tokenizers", "torch")
